@@ -25,6 +25,9 @@ pub const TEXT_BYTES_MAX: u64 = 2 << 30;
 pub const REFUSALS_OF_A_FOLDER: [&str; 4] =
     ["mail-refused", "mail-no-right", "mail-folder-missing", "mail-uids-do-not-last"];
 
+/// The code of a folder that is there and does not open, for whatever the server says of it.
+pub const FOLDER_CLOSED: &str = "mail-folder-closed";
+
 /// The number of a message in its folder: never used again there under the same [`FolderState::uid_validity`].
 pub type Uid = u32;
 

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 use super::directory::Directory;
 use crate::config::MailServer;
 use crate::connector::imap::{Connector, Folder, Leaves, MailError, MailboxDirectory as _, Session, explain};
-use crate::connector::mail::REFUSALS_OF_A_FOLDER;
+use crate::connector::mail::{FOLDER_CLOSED, REFUSALS_OF_A_FOLDER};
 use crate::connector::outcome::{Refusal, Retry};
 use crate::stage::intake::IntakeError;
 use crate::stage::intake::registry::{Registrar, Registration, RegistryError};
@@ -191,8 +191,8 @@ fn closed(session: &mut Session, folders: &[Folder]) -> Option<MailboxFinding> {
     let more = if closed.len() > NAMED_MAX { ", …" } else { "" };
     Some(MailboxFinding {
         message: format!("{} of them do not open: {}{more}", closed.len(), named.join(", ")),
-        hint: Some(explain("mail-folder-closed").to_owned()),
-        ..wrong("folders", "mail-folder-closed", "")
+        hint: Some(explain(FOLDER_CLOSED).to_owned()),
+        ..wrong("folders", FOLDER_CLOSED, "")
     })
 }
 

@@ -483,8 +483,8 @@ fn is_day_written_as_number(cell: &str) -> bool {
     cell.len() == 8 && cell.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// Returns the day that a program wrote in ISO form into a workbook with a midnight behind it, as the number of a day has none.
-/// In an id it is a part of it.
+/// Returns the day that a program wrote in ISO form into a workbook with a midnight behind it, as the number of a day has
+/// none. In an id it is a part of it.
 fn day_before_midnight(cell: &str) -> Option<&str> {
     let (day, rest) = cell.split_once("T00:00:00")?;
     (!day.is_empty() && rest.trim_start_matches('.').bytes().all(|byte| byte == b'0')).then_some(day)

@@ -349,7 +349,7 @@ impl Feed for XlsxFeed<'_> {
 
 #[cfg(test)]
 mod tests {
-    use rust_xlsxwriter::{ExcelDateTime, Format, Workbook};
+    use rust_xlsxwriter::{ExcelDateTime, Format, Workbook, Worksheet};
 
     use super::*;
 
@@ -357,13 +357,17 @@ mod tests {
         decimal = \"comma\"\n[[column]]\nname = \"Amount\"\nfield = \"amount\"\n\
         [[date]]\ncolumn = \"End\"\nrole = \"contract_end\"\nformat = \"czech\"\nzone = \"UTC\"\n";
 
+    fn write_header(sheet: &mut Worksheet, names: &[&str]) {
+        for (column, name) in (0..).zip(names) {
+            sheet.write(0, column, *name).unwrap();
+        }
+    }
+
     fn book() -> Vec<u8> {
         let mut book = Workbook::new();
         let sheet = book.add_worksheet();
         let date = Format::new().set_num_format("yyyy-mm-dd");
-        for (column, name) in (0..).zip(["Id", "Amount", "End", "Open", "Note"]) {
-            sheet.write(0, column, name).unwrap();
-        }
+        write_header(sheet, &["Id", "Amount", "End", "Open", "Note"]);
         sheet.write(1, 0, 17).unwrap();
         sheet.write(1, 1, 1234.5).unwrap();
         sheet.write_with_format(1, 2, ExcelDateTime::from_ymd(2025, 12, 31).unwrap(), &date).unwrap();
@@ -419,9 +423,7 @@ mod tests {
             MAPPING.to_owned() + "[[link]]\ncolumn = \"Firm\"\nkind = \"company\"\nrelation = \"associated\"\n";
         let mut book = Workbook::new();
         let sheet = book.add_worksheet();
-        for (column, name) in (0..).zip(["Id", "Amount", "End", "Firm"]) {
-            sheet.write(0, column, name).unwrap();
-        }
+        write_header(sheet, &["Id", "Amount", "End", "Firm"]);
         sheet.write(1, 0, 1_234_567_890_123_456_789_u64).unwrap();
         sheet.write(2, 0, 1_234_567_890_123_456_700_u64).unwrap();
         sheet.write(3, 0, 123_456_789_012_345_u64).unwrap();
@@ -462,9 +464,7 @@ mod tests {
         let mut book = Workbook::new();
         let sheet = book.add_worksheet();
         let red = Format::new().set_background_color(rust_xlsxwriter::Color::Red);
-        for (column, name) in (0..).zip(["Id", "Amount", "End"]) {
-            sheet.write(0, column, name).unwrap();
-        }
+        write_header(sheet, &["Id", "Amount", "End"]);
         for (row, id) in (1..).zip(["17", "18", "19", "20"]) {
             sheet.write(row, 0, id).unwrap();
         }
@@ -493,9 +493,7 @@ mod tests {
         let mut book = Workbook::new();
         let sheet = book.add_worksheet();
         let date = Format::new().set_num_format("yyyy-mm-dd");
-        for (column, name) in (0..).zip(["Id", "Amount", "End"]) {
-            sheet.write(0, column, name).unwrap();
-        }
+        write_header(sheet, &["Id", "Amount", "End"]);
         for (row, id) in (1..).zip(["17", "18", "19"]) {
             sheet.write(row, 0, id).unwrap();
         }
@@ -519,9 +517,7 @@ mod tests {
             let mut book = Workbook::new();
             let sheet = book.add_worksheet();
             let date = Format::new().set_num_format("yyyy-mm-dd");
-            for (column, name) in (0..).zip(["Id", "Amount", "End"]) {
-                sheet.write(0, column, name).unwrap();
-            }
+            write_header(sheet, &["Id", "Amount", "End"]);
             for (row, text) in (1..).zip(texts) {
                 sheet.write(row, 0, row).unwrap();
                 sheet.write(row, 2, *text).unwrap();
@@ -552,9 +548,7 @@ mod tests {
         for (id, is_hidden) in [("hidden", true), ("shown", false), ("later", false)] {
             let sheet = book.add_worksheet();
             sheet.set_name(id).unwrap().set_hidden(is_hidden).set_active(id == "shown");
-            for (column, name) in (0..).zip(["Id", "Amount", "End"]) {
-                sheet.write(0, column, name).unwrap();
-            }
+            write_header(sheet, &["Id", "Amount", "End"]);
             sheet.write(1, 0, id).unwrap();
         }
         let bytes = book.save_to_buffer().unwrap();
@@ -592,9 +586,7 @@ mod tests {
     fn a_formula_whose_result_was_never_saved_is_told_and_one_that_gives_nothing_is_not() {
         let mut book = Workbook::new();
         let sheet = book.add_worksheet();
-        for (column, name) in (0..).zip(["Id", "Amount", "End"]) {
-            sheet.write(0, column, name).unwrap();
-        }
+        write_header(sheet, &["Id", "Amount", "End"]);
         sheet.write(1, 0, "17").unwrap();
         sheet.write_formula(1, 1, rust_xlsxwriter::Formula::new("=1+1").set_result("2")).unwrap();
         sheet.set_formula_result_default("");
@@ -618,9 +610,7 @@ mod tests {
     fn a_row_of_formulas_without_results_is_not_gone() {
         let mut book = Workbook::new();
         let sheet = book.add_worksheet();
-        for (column, name) in (0..).zip(["Id", "Amount", "End"]) {
-            sheet.write(0, column, name).unwrap();
-        }
+        write_header(sheet, &["Id", "Amount", "End"]);
         sheet.write(1, 0, "17").unwrap();
         sheet.write_formula(2, 0, rust_xlsxwriter::Formula::new("=10+8").set_result("18")).unwrap();
         let bytes = book.save_to_buffer().unwrap();

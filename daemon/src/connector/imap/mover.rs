@@ -20,7 +20,7 @@ use super::session::{Selected, Session};
 use super::uid::{Uid, Uids};
 use super::{Connector, InternalDate};
 use crate::connector::mail::{
-    EachMessage, FolderState, MailFailure, MailFolder, MessageState, REFUSALS_OF_A_FOLDER, Uid as Number,
+    EachMessage, FOLDER_CLOSED, FolderState, MailFailure, MailFolder, MessageState, REFUSALS_OF_A_FOLDER, Uid as Number,
 };
 use crate::connector::moving::{Copied, EachPrint, Mover, Moving, OpenPair, Print, Side};
 use crate::connector::outcome::Retry;
@@ -36,7 +36,7 @@ const TEXTS_AT_ONCE: u32 = 200;
 
 const INCOMPLETE: MailError = MailError::refused("mail-answer-incomplete", Retry::After(RETRY_SOON));
 const NOT_MADE: MailError = MailError::refused("mail-folder-not-made", Retry::Operator);
-const CLOSED: MailError = MailError::refused("mail-folder-closed", Retry::Operator);
+const CLOSED: MailError = MailError::refused(FOLDER_CLOSED, Retry::Operator);
 const WITHHELD: MailError = MailError::refused("mail-text-withheld", Retry::Operator);
 const FOLDER_MISSING: MailError = MailError::refused("mail-folder-missing", Retry::After(RETRY_SOON));
 

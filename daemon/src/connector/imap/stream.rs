@@ -46,7 +46,8 @@ struct Paced {
     allowed: Duration,
 }
 
-/// The socket below TLS, read ahead of what TLS asks for. Without TLS nothing may be: what came before the handshake is no part of it.
+/// The socket below TLS, read ahead of what TLS asks for. Without TLS nothing may be: what came before the handshake is no
+/// part of it.
 struct Ahead(BufReader<Paced>);
 
 impl Read for Ahead {

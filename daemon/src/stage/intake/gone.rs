@@ -98,20 +98,17 @@ impl Taking<'_> {
         for from in (0..bound).step_by(ENTITIES_PER_LOOK as usize) {
             self.store.halt().check()?;
             let to = from.saturating_add(ENTITIES_PER_LOOK).min(bound);
-            let unseen: Vec<u32> = (from..to).filter(|number| !self.seen.contains(*number)).collect();
-            let known: Vec<(u32, Position)> = self.store.view(|views| {
-                let row = |number: u32| {
-                    let row = views.entities.row(EntityId(number))?;
-                    let is_known = row.state != EntityState::Purged && !row.absent && row.mailbox == Some(mailbox);
-                    is_known.then_some((number, row.version))
+            let known: Vec<(EntityId, Position)> = self.store.view(|views| {
+                let version = |entity: EntityId| {
+                    let row = views.entities.row(entity).filter(|_| !self.seen.contains(entity.0))?;
+                    (row.state != EntityState::Purged && !row.absent).then_some((entity, row.version))
                 };
-                unseen.into_iter().filter_map(row).collect()
+                views.entities.in_mailbox(from..to, Some(mailbox)).filter_map(version).collect()
             });
-            for piece in known.chunks(RECORDS_TOGETHER) {
-                let versions: Vec<Position> = piece.iter().map(|(_, version)| *version).collect();
-                for ((number, _), record) in piece.iter().zip(self.store.records_at(&versions)?) {
+            for piece in self.store.pieces(&known, |(_, version)| *version, RECORDS_TOGETHER)? {
+                for ((entity, _), record) in piece.items.iter().zip(self.store.records_of(&piece)?) {
                     if record.is_none_or(|record| lies_there(&record)) {
-                        self.seen.insert(*number);
+                        self.seen.insert(entity.0);
                     }
                 }
             }

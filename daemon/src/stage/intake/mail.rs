@@ -27,7 +27,7 @@ use super::rows::Taking;
 use crate::clock::Clock;
 use crate::connector::change::{Place, SourceRow};
 use crate::connector::mail::{
-    Depth, FolderState, MailFailure, MailFolder, Mailroom, REFUSALS_OF_A_FOLDER, Registered, Which,
+    Depth, FOLDER_CLOSED, FolderState, MailFailure, MailFolder, Mailroom, REFUSALS_OF_A_FOLDER, Registered, Which,
 };
 use crate::halt::Halt;
 use crate::store::{AppendError, Store};
@@ -50,9 +50,6 @@ const ATTEMPTS_MAX: u32 = 3;
 /// The code of a look that read all but messages whose headers could not be read, and of one that failed because such a
 /// message is known already.
 const HEADER_UNREAD: &str = "mail-header-unread";
-
-/// The code of a look that could not open all folders.
-const FOLDER_CLOSED: &str = "mail-folder-closed";
 
 /// The most messages of one folder that the diagnostics name because their headers could not be read.
 const UNREAD_NAMED_MAX: u64 = 10;

@@ -58,7 +58,8 @@ impl Oddity {
     fn explain(self) -> &'static str {
         match self {
             Self::IdRepeated => {
-                "an id stands twice in one delivery; the later row counts, and its links alone; where each row of an id names another link, name that column in `id` of the mapping too"
+                "an id stands twice in one delivery; the later row counts, and its links alone; where each row of an id names \
+                 another link, name that column in `id` of the mapping too"
             }
             Self::IdsOfTwoEntities => {
                 "the ids of one row belong to different entities; the first is taken, and nothing is merged"

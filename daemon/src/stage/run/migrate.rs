@@ -24,7 +24,7 @@ use retention_core::view::migrations::{FolderProgress, Migration};
 
 use super::super::{StageError, Step, is_over, sooner};
 use crate::clock::Clock;
-use crate::connector::mail::{MailFailure, MailFolder, MessageState, Uid};
+use crate::connector::mail::{FOLDER_CLOSED, MailFailure, MailFolder, MessageState, Uid};
 use crate::connector::moving::{Copied, Mover, Moving, OpenPair, Print, Side};
 use crate::connector::outcome::{Refusal, Retry};
 use crate::store::Store;
@@ -103,9 +103,8 @@ const RENUMBERED: Broken = Broken::Never("mail-uidvalidity-changed");
 /// Two entries of the registry lead to one mailbox, and what is copied comes in at the source again, without an end.
 const ONE_MAILBOX: Broken = Broken::Never("mail-same-mailbox");
 
-/// The target does not make a folder, or one of them does not open one, or not for changes.
+/// The target does not make a folder, or opens one for no changes.
 const NOT_MADE: &str = "mail-folder-not-made";
-const CLOSED: &str = "mail-folder-closed";
 const READ_ONLY: &str = "mail-read-only";
 /// A folder is not there, such as a counterpart that somebody has removed.
 const FOLDER_MISSING: &str = "mail-folder-missing";
@@ -244,7 +243,7 @@ impl Migrations {
             for folder in folders {
                 match self.go_through_folder(id, migration, moving.as_mut(), &folder, &mut known) {
                     // The others need not wait for it; then those that the target does not have are the ones to be told.
-                    Err(Broken::Mail(failure)) if matches!(failure.code(), NOT_MADE | CLOSED | READ_ONLY) => {
+                    Err(Broken::Mail(failure)) if matches!(failure.code(), NOT_MADE | FOLDER_CLOSED | READ_ONLY) => {
                         held_up = Some(failure);
                     }
                     gone_through => gone_through?,
