@@ -164,9 +164,10 @@ pub const HEAD_BYTES: usize = 64 << 10;
 
 /// Says how to read a file, from its first bytes and the name in the mapping.
 ///
-/// A byte order mark decides, and letters that only UTF-8 writes so contradict the name of a code page, as a text of one byte
-/// for each letter does that of UTF-16, and the other way round. Without mark and name only UTF-8 is taken: a head with bytes that are not UTF-8 and without a single character that only UTF-8 explains is
-/// another encoding, and which one nobody can tell.
+/// A byte order mark decides, and letters that only UTF-8 writes so contradict the name of a code page, as a text of one
+/// byte for each letter does that of UTF-16, and the other way round. Without mark and name only UTF-8 is taken: a head
+/// with bytes that are not UTF-8 and without a single character that only UTF-8 explains is another encoding, and which
+/// one nobody can tell.
 ///
 /// # Errors
 /// [`EncodingError::Doubtful`] and [`EncodingError::Contradicted`].
@@ -216,7 +217,8 @@ fn order_of_bytes(head: &[u8]) -> Encoding {
     if zeros(0) > zeros(1) { Encoding::Utf16Be } else { Encoding::Utf16Le }
 }
 
-/// Says whether a text is of UTF-8 and cannot be of two bytes for each letter: there, what divides cells and lines has a zero.
+/// Says whether a text is of UTF-8 and cannot be of two bytes for each letter: there, what divides cells and lines has a
+/// zero.
 fn is_narrow(head: &[u8]) -> bool {
     !head.is_empty() && !head.contains(&0) && (std::str::from_utf8(head).is_ok() || is_cut_character(head))
 }

@@ -127,15 +127,20 @@ fn an_encrypted_purge_survives_a_crash_at_every_flush() {
     }
 }
 
+/// Lets a run work until it has written its bundle, and no further.
+fn until_exported(world: &mut World) {
+    while exported(world) == 0 {
+        assert_eq!(world.step(Stage::Run), Stepped::Worked, "{}", world.story());
+    }
+}
+
 #[test]
 fn a_bundle_whose_key_is_lost_before_it_was_read_back_is_thrown_away_and_written_anew() {
     let mut world = world_of("P7D");
     let due = world.add("a", "2020-01-01");
     world.settle();
     let (_, run) = world.approved_run("contacts");
-    while exported(&world) == 0 {
-        assert_eq!(world.step(Stage::Run), Stepped::Worked, "{}", world.story());
-    }
+    until_exported(&mut world);
     let (_, first) = only_bundle(&world);
     // Somebody stops the daemon.
     world.reopen();
@@ -157,9 +162,7 @@ fn a_directory_that_cannot_be_read_for_a_moment_after_a_restart_ends_no_encrypte
     let due = world.add("a", "2020-01-01");
     world.settle();
     let (_, run) = world.approved_run("contacts");
-    while exported(&world) == 0 {
-        assert_eq!(world.step(Stage::Run), Stepped::Worked, "{}", world.story());
-    }
+    until_exported(&mut world);
     world.reopen();
     world.archive.arm(Call::Probe, 1, Fault::Refused);
     world.finish();

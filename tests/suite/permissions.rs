@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use retention_core::event::clock::{ClockDoubt, ClockDoubted};
-use retention_core::event::grant::{GrantEnd, GrantPurpose, GrantRequested};
+use retention_core::event::grant::{GrantEnd, GrantPurpose};
 use retention_core::event::{Actor, Event};
-use retention_core::id::{Digest, EntityId, GrantId, Position};
+use retention_core::id::{EntityId, GrantId, Position};
 use retention_core::time::Timestamp;
 use retention_core::view::{Condition, GrantState};
 use retention_tests::crash::{Remains, at_every_flush};
@@ -183,27 +183,9 @@ fn what_stands_too_long_goes_once_somebody_agreed_and_the_rest_stays() {
     assert_eq!(standing_requests(&world), asked, "what is gone is not asked for again");
 }
 
-const DAY_MS: u64 = 86_400_000;
-
 /// Gives somebody access for some days, and lets them pass with a look each six hours.
 fn granted_for(world: &mut World, mailbox: EntityId, identifier: &str, days: u64) {
-    let request = Event::GrantRequested(GrantRequested {
-        mailbox,
-        principal: world.store().principal(identifier),
-        identifier: identifier.to_owned(),
-        purpose: GrantPurpose::Request,
-        policy: "access".to_owned(),
-        policy_digest: Digest::of(b"policy"),
-        duration_ms: days * DAY_MS,
-        max_ms: days * DAY_MS,
-        alarm_after_ms: DAY_MS,
-        approvals: 0,
-        approval_valid_ms: DAY_MS,
-        reason: "PLAINTEXT-MARKER".to_owned(),
-        ticket: None,
-    });
-    let asked = world.append(Actor::Person(REQUESTER), Position::NONE, request, Condition::None);
-    let grant = GrantId(asked.expect("an event").first);
+    let grant = world.request_lease(identifier, mailbox, 0, days * 86_400_000).expect("a grant");
     settle(world);
     assert_eq!(world.grant_state(grant), GrantState::Active, "{}", world.story());
     for _ in 0..4 * days {

@@ -157,8 +157,8 @@ impl Store {
         })
     }
 
-    /// Decides whether one policy would dispose of entities at an instant, in their order; `None` where the record is gone, or the
-    /// policy is not active. Their records are read together.
+    /// Decides whether one policy would dispose of entities at an instant, in their order; `None` where the record is
+    /// gone, or the policy is not active. Their records are read together.
     ///
     /// # Errors
     /// When a record cannot be read.

@@ -365,6 +365,17 @@ impl World {
 
     /// Asks for access of somebody to a mailbox.
     pub fn request_grant_to(&mut self, identifier: &str, mailbox: EntityId, approvals: u32) -> Option<GrantId> {
+        self.request_lease(identifier, mailbox, approvals, LEASE_MS)
+    }
+
+    /// Asks for access of somebody to a mailbox, for so many milliseconds.
+    pub fn request_lease(
+        &mut self,
+        identifier: &str,
+        mailbox: EntityId,
+        approvals: u32,
+        duration_ms: u64,
+    ) -> Option<GrantId> {
         let event = Event::GrantRequested(GrantRequested {
             mailbox,
             principal: self.store().principal(identifier),
@@ -372,8 +383,8 @@ impl World {
             purpose: GrantPurpose::Request,
             policy: "mailbox-fullaccess".to_owned(),
             policy_digest: Digest::of(b"policy"),
-            duration_ms: LEASE_MS,
-            max_ms: 3 * LEASE_MS,
+            duration_ms,
+            max_ms: 3 * duration_ms,
             alarm_after_ms: LEASE_MS / 4,
             approvals,
             approval_valid_ms: LEASE_MS,

@@ -44,6 +44,20 @@ struct World {
     run: RunId,
 }
 
+impl World {
+    fn happens(&self, event: Event) -> Position {
+        let draft = super::super::open::daemon_draft(event);
+        self.store.append_drafts(vec![draft], Condition::None).unwrap().last
+    }
+
+    /// Somebody asks for a plan, and for a run of it.
+    fn asks_for_run(&self) -> (Position, Position) {
+        let asked = PlanRequested { policy: "old-contacts".into(), purpose: PlanPurpose::Run, as_of: None };
+        let plan = self.happens(Event::PlanRequested(asked));
+        (plan, self.happens(Event::RunRequested(RunRequested { plan: PlanId(plan), digest: Digest([1; 32]) })))
+    }
+}
+
 fn world() -> World {
     let dir = tempfile::tempdir().unwrap();
     let (store, clock) = open_with_clock(dir.path());
@@ -102,10 +116,7 @@ fn the_story_of_an_entity_holds_its_events_and_those_of_its_saga() {
 #[test]
 fn the_story_of_an_entity_tells_what_was_decided_of_it_also_once_that_is_over() {
     let world = world();
-    let happens = |event| {
-        let draft = super::super::open::daemon_draft(event);
-        world.store.append_drafts(vec![draft], Condition::None).unwrap().last
-    };
+    let happens = |event| world.happens(event);
     let (mine, other) = (world.entities[0], world.entities[1]);
     let case = v1::HoldPlaced { name: "case".into(), reason: "court".into(), entities: vec![mine] };
     let hold = happens(Event::HoldPlaced(case.into()));
@@ -126,9 +137,7 @@ fn the_story_of_an_entity_tells_what_was_decided_of_it_also_once_that_is_over() 
     let _elsewhere = lift(elsewhere, Vec::new());
 
     // A run takes both, and leaves the one alone.
-    let asked = PlanRequested { policy: "old-contacts".into(), purpose: PlanPurpose::Run, as_of: None };
-    let plan = happens(Event::PlanRequested(asked));
-    let run = happens(Event::RunRequested(RunRequested { plan: PlanId(plan), digest: Digest([1; 32]) }));
+    let (plan, run) = world.asks_for_run();
     let items = [mine, other].map(|entity| SagaItem { entity, version: Position(1), item: 0 }).to_vec();
     let script = ScriptKind::ExportPurge;
     let saga =
@@ -164,15 +173,10 @@ fn tells_the_same_by_types(store: &Store, question: &Query) {
 #[test]
 fn the_story_of_an_entity_tells_of_runs_that_took_it_and_were_undone_and_of_those_that_ended_its_use() {
     let world = world();
-    let happens = |event| {
-        let draft = super::super::open::daemon_draft(event);
-        world.store.append_drafts(vec![draft], Condition::None).unwrap().last
-    };
+    let happens = |event| world.happens(event);
     let (mine, other) = (world.entities[0], world.entities[1]);
     let takes = |entity, script, end| {
-        let asked = PlanRequested { policy: "old-contacts".into(), purpose: PlanPurpose::Run, as_of: None };
-        let plan = happens(Event::PlanRequested(asked));
-        let run = happens(Event::RunRequested(RunRequested { plan: PlanId(plan), digest: Digest([1; 32]) }));
+        let (plan, run) = world.asks_for_run();
         let items = vec![SagaItem { entity, version: Position(1), item: 0 }];
         let started = SagaStarted { run: RunId(run), script, script_version: 1, mailbox: None, items };
         let saga = SagaId(happens(Event::SagaStarted(started)));
@@ -205,10 +209,7 @@ fn a_policy_and_a_run_are_told_with_all_that_belongs_to_them() {
     let other = Query { policy: Some("another".into()), ..policy.clone() };
     assert!(all(&world.store, &other).is_empty());
     // And the holds, pauses and grants that name it.
-    let happens = |event| {
-        let draft = super::super::open::daemon_draft(event);
-        world.store.append_drafts(vec![draft], Condition::None).unwrap().last
-    };
+    let happens = |event| world.happens(event);
     let case = |policies: &[&str]| {
         let case = v1::HoldPlaced { name: "case".into(), reason: "court".into(), entities: Vec::new() };
         let policies = policies.iter().map(|policy| (*policy).to_owned()).collect();
@@ -258,10 +259,7 @@ fn redact(store: &Store, of: EntityId) -> EntityId {
 #[test]
 fn a_request_is_told_the_same_in_pages_and_with_what_is_recorded_later() {
     let world = world();
-    let happens = |event| {
-        let draft = super::super::open::daemon_draft(event);
-        world.store.append_drafts(vec![draft], Condition::None).unwrap().last
-    };
+    let happens = |event| world.happens(event);
     let asked = SubjectRequested {
         kind: RequestKind::Erase,
         ground: None,
